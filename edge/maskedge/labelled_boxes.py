@@ -287,16 +287,21 @@ def _is_open(text: str) -> bool:
     return False
 
 
-def write_boxes(path: Path, boxes: Iterable[tuple[str, LabelledBox]], more: Mapping[str, str] | None = None) -> None:
+def write_boxes(path: Path, boxes: Iterable[tuple[str, LabelledBox]]) -> None:
     """Write `(image, labelled box)` rows as CSV.
-
-    Args:
-        path: The file.
-        boxes: The rows.
-        more: Further columns, each with one text for all rows.
 
     Raises:
         OutputError: The file cannot be written.
+    """
+    write_file(path, format_boxes(boxes))
+
+
+def format_boxes(boxes: Iterable[tuple[str, LabelledBox]], more: Mapping[str, str] | None = None) -> bytes:
+    """Return `(image, labelled box)` rows as the bytes of a CSV file.
+
+    Args:
+        boxes: The rows.
+        more: Further columns, each with one text for all rows.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -307,4 +312,4 @@ def write_boxes(path: Path, boxes: Iterable[tuple[str, LabelledBox]], more: Mapp
         chosen = quoting if image.startswith(" ") else writer
         chosen.writerow([image, *(round(value, 1) for value in labelled.box), labelled.label, *(more or {}).values()])
     # Names that are not UTF-8 keep their bytes, as `read_boxes` expects.
-    write_file(path, text.getvalue().encode(errors="surrogateescape"))
+    return text.getvalue().encode(errors="surrogateescape")

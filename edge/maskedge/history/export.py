@@ -7,12 +7,11 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from maskedge.support.text import displayable, to_json
+from maskedge.support.text import displayable, guard_formula, to_json
 
 COLUMNS = ("time", "camera", "zone", "line", "direction", "observed_s", "label", "face_s", "people", "share_masked")
 """Columns of the CSV, which has a line for each row and label (docs/contracts.md)."""
 EVENT_COLUMNS = ("time", "camera", "event", "details")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def to_csv(answer: Mapping[str, Any]) -> str:
@@ -72,11 +71,6 @@ def to_text(answer: Mapping[str, Any]) -> str:
             ]
         )
     return _table(cells) if len(cells) > 1 else "no counts in this range\n"
-
-
-def guard_formula(value: Any) -> Any:
-    """Return a value that no spreadsheet takes for a formula: text gets an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _table(rows: list[list[str]]) -> str:

@@ -28,7 +28,7 @@ _OPTIONS_OF_THREADS = {"OpenVINOExecutionProvider": "num_of_threads", "XnnpackEx
 
 _chosen = PROVIDERS[0]
 
-# For a program that loads ONNX Runtime before maskedge, which sets ORT_DISABLE_TELEMETRY.
+# maskedge sets ORT_DISABLE_TELEMETRY, which comes too late if the program has loaded ONNX Runtime before.
 onnxruntime.disable_telemetry_events()
 
 

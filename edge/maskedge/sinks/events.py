@@ -19,11 +19,10 @@ from typing import Any
 
 from maskedge.errors import OutputError, UsageError
 from maskedge.events import Event
-from maskedge.history.export import guard_formula
 from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
 from maskedge.support.outputs import is_taken, put_aside
-from maskedge.support.text import displayable, to_bytes, to_json, utc
+from maskedge.support.text import displayable, guard_formula, to_bytes, to_json, utc
 
 from .base import Sink, SinkContext, check_writable
 from .retention import Retention, prune

@@ -7,6 +7,8 @@ import math
 from datetime import datetime, timezone
 from typing import Any, NoReturn
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 def displayable(name: object) -> str:
     """Escape characters that a terminal or a log line cannot show.
@@ -14,6 +16,11 @@ def displayable(name: object) -> str:
     These are control characters, and bytes of a file name that are not UTF-8.
     """
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name))
+
+
+def guard_formula(value: Any) -> Any:
+    """Return a value that no spreadsheet takes for a formula: text gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def is_utf8(text: str) -> bool:

@@ -87,7 +87,7 @@ def test_the_time_zone_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) ->
     assert str(local_time_zone()) == "Europe/Berlin"
     monkeypatch.setenv("TZ", ":/usr/share/zoneinfo/Asia/Kolkata")
     assert str(local_time_zone()) == "Asia/Kolkata"
-    for name in ("", "no/such/zone", "../../etc/passwd", "UTC+24", "XXX-24:59:59", "\udcff"):
+    for name in ("", "no/such/zone", "../../etc/passwd", "UTC+24", "AAA-24:59:59", "\udcff"):
         monkeypatch.setenv("TZ", name)
         assert datetime(2026, 1, 1, tzinfo=local_time_zone()).utcoffset() is not None
 

@@ -16,7 +16,7 @@ import click
 
 from maskedge.cli.output_options import check_folder
 from maskedge.errors import OutputError, UsageError
-from maskedge.support.files import temporary_name
+from maskedge.support.files import write_file
 from maskedge.support.outputs import Named, check_apart, is_taken, put_aside
 from maskedge.support.text import counted, displayable
 from maskedge_train.shared.box_file import CONVENTIONS, BoxFile, parse_box_file
@@ -363,26 +363,22 @@ def write_face_boxes(dataset: DataSet, path: Path) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    from maskedge_train.shared.box_convention import write_stated_boxes
+    from maskedge_train.shared.box_convention import format_stated_boxes
 
     located = [picture for picture in dataset.pictures if picture.source == "faces" and picture.located]
-    if located:
-        rows = [(picture.name.removeprefix("faces/"), picture.faces[0]) for picture in located]
-        beside = temporary_name(path)
-        try:
-            write_stated_boxes(beside, rows, dataset.convention)
-            if is_taken(path) and path.read_bytes() != beside.read_bytes():
-                aside = displayable(put_aside(path))
-                click.echo(
-                    f"note: {displayable(path)} had other boxes and is kept as {aside}: --face-boxes {aside} uses it.", err=True
-                )
-            beside.replace(path)
-        except OutputError as error:
-            raise OutputError(str(error).replace(displayable(beside), displayable(path))) from error
-        except OSError as error:
-            raise OutputError(f"{displayable(path)} cannot be written ({error.strerror}): give another --out.") from error
-        finally:
-            beside.unlink(missing_ok=True)
+    if not located:
+        return
+    rows = [(picture.name.removeprefix("faces/"), picture.faces[0]) for picture in located]
+    content = format_stated_boxes(rows, dataset.convention)
+    try:
+        if is_taken(path):
+            if path.read_bytes() == content:
+                return
+            aside = displayable(put_aside(path))
+            click.echo(f"note: {displayable(path)} had other boxes and is kept as {aside}: --face-boxes {aside} uses it.", err=True)
+    except OSError as error:
+        raise OutputError(f"{displayable(path)} cannot be replaced ({error.strerror}): give another --out.") from error
+    write_file(path, content, remedy="give another --out")
 
 
 def is_given(ctx: click.Context, name: str) -> bool:

@@ -79,7 +79,7 @@ def draw_preview(
         _, content = cv2.imencode(output.suffix, grid)
     except cv2.error as error:
         raise UsageError(f"{output} has no suffix of a picture format: use .png or .jpg.") from error
-    write_file(output, content.tobytes(), remedy="check its folder, or choose another one")
+    write_file(output, content.tobytes())
     return list(rows)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from maskedge.boxes import box_iou
 from maskedge.errors import UsageError
-from maskedge.labelled_boxes import LabelledBox, read_boxes, write_boxes
+from maskedge.labelled_boxes import LabelledBox, format_boxes, read_boxes
+from maskedge.support.files import write_file
 from maskedge.types import Box
 
 from .box_file import COLUMN, CONVENTIONS, EYEBROWS, FOREHEAD, BoxFile
@@ -106,7 +107,12 @@ def write_stated_boxes(path: Path, boxes: Iterable[tuple[str, LabelledBox]], con
     Raises:
         OutputError: The file cannot be written.
     """
-    write_boxes(path, boxes, {} if convention is None else {COLUMN: convention})
+    write_file(path, format_stated_boxes(boxes, convention))
+
+
+def format_stated_boxes(boxes: Iterable[tuple[str, LabelledBox]], convention: str | None) -> bytes:
+    """Return the bytes of the file of `write_stated_boxes`."""
+    return format_boxes(boxes, {} if convention is None else {COLUMN: convention})
 
 
 def count_moved(files: Iterable[BoxFile], target: str | None) -> Mapping[Path, str]:

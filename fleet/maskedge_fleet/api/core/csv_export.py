@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi.responses import StreamingResponse
 
-from maskedge.history.export import guard_formula
+from maskedge.support.text import guard_formula
 
 _LINES_OF_A_PART = 500
 
